@@ -1,4 +1,4 @@
-"""The pages in a real browser: with and without scripts, both themes, narrow and wide, by keyboard."""
+"""The pages in a real browser: by keyboard, live, and with what forms and logs need."""
 
 from __future__ import annotations
 
@@ -16,35 +16,6 @@ pytestmark = [
     pytest.mark.timeout(900),
 ]
 playwright = pytest.importorskip("playwright.sync_api", reason="the extra `test` brings Playwright")
-
-PAGES = [
-    "/",
-    "/jobs",
-    "/jobs/billing-sync",
-    "/jobs/weekly-report",
-    "/jobs/billing-sync/run",
-    "/runs",
-    "/runs?q=nothing-like-it",
-    "/jobs/export/run",
-    "RUN",
-    "/schedule",
-    "/schedule?view=week",
-    "/users",
-    "/users/ann",
-    "/jobs/billing-sync?tab=revisions",
-    "/activity",
-    "/system",
-    "/help",
-]
-LOOKS = [("light", 1280), ("dark", 1280), ("light", 360), ("dark", 360)]
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
-
-
-def axe() -> Path:
-    """Return axe-core, as its package brings it."""
-    import axe_playwright_python
-
-    return Path(axe_playwright_python.__file__).with_name("axe.min.js")
 
 
 @pytest.fixture(scope="module")
@@ -91,64 +62,6 @@ class Window:
     def close(self) -> None:
         """Close the window."""
         self.context.close()
-
-
-def pages_of(site: LiveDaemon) -> list[str]:
-    """Return the addresses of all pages, with a failed run."""
-    run_id = site.json("history", "billing-sync")["runs"][0]["id"]
-    return [path.replace("RUN", f"/runs/{run_id}") for path in PAGES]
-
-
-@pytest.mark.parametrize(("theme", "width"), LOOKS)
-@pytest.mark.parametrize("with_scripts", [True, False], ids=["scripts", "no scripts"])
-def test_every_page_is_quiet_stays_home_and_fits(
-    browser: playwright.Browser, site: LiveDaemon, theme: str, width: int, with_scripts: bool
-) -> None:
-    window = Window(
-        browser,
-        site,
-        color_scheme=theme,
-        viewport={"width": width, "height": 900},
-        java_script_enabled=with_scripts,
-    )
-    for path in pages_of(site):
-        page = window.open(path)
-        if with_scripts:
-            wide = page.evaluate(
-                "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-            )
-            assert wide <= 0, (path, wide)
-    assert window.said == []
-    assert window.hosts == {window.base.split("/")[2]}
-    window.close()
-
-
-@pytest.mark.parametrize(("theme", "width"), LOOKS)
-def test_no_page_violates_wcag(
-    browser: playwright.Browser, site: LiveDaemon, theme: str, width: int
-) -> None:
-    window = Window(
-        browser,
-        site,
-        color_scheme=theme,
-        viewport={"width": width, "height": 900},
-        bypass_csp=True,  # axe is injected
-        reduced_motion="reduce",
-    )
-    found = []
-    for path in [*pages_of(site), "/jobs/no-such-job", "/login"]:
-        page = window.open(path)
-        page.add_script_tag(path=axe())
-        result = page.evaluate(
-            "rules => axe.run(document, {runOnly: {type: 'tag', values: rules}})", RULES
-        )
-        found += [
-            (path, each["id"], node["target"], node["failureSummary"])
-            for each in result["violations"]
-            for node in each["nodes"][:2]
-        ]
-    assert found == []
-    window.close()
 
 
 def test_from_the_overview_to_the_log_of_a_failing_run_by_four_keys(
