@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import event
-from starlette.requests import Request
 from support import long_history
 from support.long_history import JOBS, counted, fill
 from support.loop_steps import LoopSteps
+from support.page_site import PageSite
 
-from luad.api.application import build_app
 from luad.core.model import DAY, Cron, Once
-from luad.live.restore import RestoreTask
 from luad.store.query_types import RunFilter
 from luad.web.pages import job, jobs, overview, run, runs, schedule, system
 
@@ -27,34 +24,6 @@ MOST_STEPS = 12_000
 """Between two turns of the loop: two to three milliseconds."""
 MOST_STATEMENTS = 30
 SLACK = 1.3
-
-
-class Site:
-    """Asks for pages in this process, as an admin."""
-
-    def __init__(self, daemon: Any) -> None:
-        self.app = build_app(daemon, RestoreTask(daemon))
-        daemon.status = lambda: STATUS | {"jobs": {"failing": 1, "total": 9, "paused": 0}}
-
-    async def show(self, page: Any, query: str = "", **params: str) -> str:
-        scope = {
-            "type": "http", "method": "GET", "path": "/", "headers": [], "app": self.app,
-            "query_string": query.encode(), "path_params": params, "root_path": "",
-            "state": {"token": SimpleNamespace(name="ann", role="admin")},
-        }  # fmt: skip
-        answer = await page(Request(scope))
-        assert answer.status_code == 200
-        text: str = answer.body.decode()
-        return text
-
-
-STATUS: dict[str, Any] = {
-    "status": "ok", "timezone": "UTC", "uptime_seconds": 1, "last_tick_at": None, "version": "0",
-    "started_at": "2026-11-22T12:00:00Z", "runs": {"running": 0, "queued": 0}, "pid": 1, "socket": "s",
-    "max_concurrent_runs": 1, "event_loop_lag_ms": 0, "listen": "", "jobs_dirs": [], "users_dirs": [],
-    "handlers_path": "h", "last_reload": None,
-    "store": {"path": "p", "size_bytes": 1, "runs": 1, "writable": True},
-}  # fmt: skip
 
 
 def history(daemon: Any, rows: int, ago: int = 0) -> None:
@@ -77,7 +46,7 @@ def every_minute(kit: Any) -> list[Any]:
 async def test_no_page_holds_the_loop(daemon: Any, kit: Any, steps: LoopSteps) -> None:
     await daemon.install(*every_minute(kit))
     history(daemon, 20_000)
-    site = Site(daemon)
+    site = PageSite(daemon)
     ((newest, *_), _) = await daemon.store.runs(RunFilter(job="page-07"), limit=1)
     failed = newest.run.id
     asked: dict[str, tuple[Any, str, dict[str, str]]] = {
@@ -111,7 +80,7 @@ async def test_the_overview_costs_the_same_with_a_hundred_times_the_jobs(
         ]
 
     await daemon.install(*every_minute(kit), *later(0, 100))
-    site = Site(daemon)
+    site = PageSite(daemon)
     counts = []
     for _ in range(2):
         await site.show(overview.show)
@@ -135,7 +104,7 @@ async def test_the_overview_costs_the_database_the_same_with_four_times_the_hist
         with closing(sqlite3.connect(daemon.store.path)) as connection, connection:
             connection.execute("DELETE FROM runs")
         history(daemon, rows, DAY)
-        site = Site(daemon)
+        site = PageSite(daemon)
         said.clear()
         with counted(daemon.store) as steps:
             text = await site.show(overview.show)

@@ -368,6 +368,9 @@ async def test_runs_are_searched_by_reason_duration_and_what_is_left_out(
         ("/v1/runs?not=other", len(answer["runs"])),
         ("/v1/runs?reason=overlap", 4),
         ("/v1/runs?reason=overlap&not=tidy", 2),
+        ("/v1/runs?since=1h", 6),
+        ("/v1/runs?since=20m", 4),
+        ("/v1/runs?since=1s", 2),
         ("/v1/runs?min_duration=1h", 0),
         ("/v1/runs?q=nothing", 0),
     ):

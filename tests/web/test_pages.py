@@ -11,6 +11,7 @@ from support.dashboard import SAME_ORIGIN, Visitor
 from support.live_daemon import LiveDaemon
 
 from luad.store.trouble import Kind
+from luad.web.filters import RUN_FILTERS
 from luad.web.icons import icon
 from luad.web.render import HERE, environment
 from luad.web.site import ROWS
@@ -40,6 +41,10 @@ PAGES = [
     "/system",
     "/help",
 ]
+FILTERED = {
+    "status": "failed", "reason": "overlap", "trigger": "resume", "job": "attacker", "user": "ann", "tag": "ops",
+    "delivery": "ok", "since": "36h", "until": "2026-11-22T12:00:00Z", "min_duration": "10m", "not": "noisy", "q": "x",
+}  # fmt: skip
 WANTED = {
     "content-security-policy": "default-src 'none'",
     "referrer-policy": "same-origin",
@@ -141,6 +146,21 @@ def test_each_kind_of_trouble_has_an_icon() -> None:
     for kind in Kind:
         assert icon(ICONS.get(kind, UNKNOWN)[0])
     assert set(WORDS) == set(Kind)
+
+
+def test_the_runs_have_a_field_for_each_filter_and_keep_what_is_chosen(visitor: Visitor) -> None:
+    query = "&".join(f"{name}={text}" for name, text in FILTERED.items())
+    text = visitor.ask("GET", f"/runs?{query}").text
+    form = text[text.index('<div class="acts filters">') :].partition("</form>")[0]
+    assert set(FILTERED) == set(RUN_FILTERS)
+    for name, value in FILTERED.items():
+        field = re.search(
+            rf'<input[^>]* name="{name}"[^>]*>|<select name="{name}".*?</select>', form
+        )
+        assert field, name
+        assert re.search(rf'value="{value}"(?: selected| placeholder| maxlength)', field[0]), name
+    assert ">More <b>8</b>" in form
+    assert "No run matches" in text
 
 
 def test_the_alerts_of_a_job_are_said_in_words(visitor: Visitor) -> None:

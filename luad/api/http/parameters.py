@@ -62,7 +62,8 @@ RUN_FILTERS: Final = (
     *_words("status", "reason", "trigger", "user", "q", "tag", "not"),
     Parameter("min_duration", WORD),
     Parameter("delivery", {"enum": ["ok", "failed"]}),
-    *(_SINCE, _UNTIL),
+    Parameter("since", WORD),
+    _UNTIL,
 )
 RUNS_OF_JOB: Final = (*RUN_FILTERS, _COUNT, _FIELDS, _OFFSET, *PAGE)
 RUNS: Final = (_JOB, *RUNS_OF_JOB)

@@ -135,6 +135,12 @@ class Query:
             raise wrong_parameter(name, f"{echo(value)} is in the future")
         return now - at
 
+    def since(self, name: str, now: Instant) -> Instant | None:
+        """An RFC 3339 instant with an offset, or a duration before *now*."""
+        value = self._values.get(name)
+        is_duration = value and value[:1].isdigit() and not {"-", ":"} & set(value)
+        return now - (self.duration_ms(name) or 0) if is_duration else self.instant(name)
+
     def choices(self, name: str, kind: type[E]) -> frozenset[E]:
         """Members of the enum *kind*, joined by commas; empty when the parameter is missing."""
         value = self._values.get(name)

@@ -34,12 +34,13 @@ async def filter_of(context: Context, query: Query, job: str | None, *, is_one: 
     """
     whose = RunFilter() if job is None else await context.history_of(job, is_one=is_one)
     excluded = query.words("not")
+    now = context.service.clock.now().wall
     return replace(
         whose,
         statuses=query.choices("status", RunState),
         reasons=query.choices("reason", Reason),
         triggers=query.choices("trigger", Trigger),
-        since=query.instant("since"),
+        since=query.since("since", now),
         until=query.instant("until"),
         user=query.text("user"),
         q=query.text("q"),
@@ -48,7 +49,7 @@ async def filter_of(context: Context, query: Query, job: str | None, *, is_one: 
         not_jobs=frozenset(each for each in excluded if not each.startswith(_TAG)),
         not_tags=frozenset(each[len(_TAG) :] for each in excluded if each.startswith(_TAG)),
         min_duration_ms=query.duration_ms("min_duration"),
-        now=context.service.clock.now().wall,
+        now=now,
     )
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 FILTERS: Final = ("job", "actor", "since", "status", "cursor")
 LIMIT: Final = 50
-_NOTHING: Final[Json] = {"entries": [], "next_cursor": None}
+_NOTHING: Final[Json] = {"entries": [], "next_cursor": None, "is_complete": True}
 
 
 async def show(request: Request) -> Response:
@@ -33,6 +33,7 @@ async def show(request: Request) -> Response:
         given=given,
         entries=found["entries"],
         cursor=found["next_cursor"],
+        is_complete=found["is_complete"],
         is_filtered=any(given[name] for name in FILTERS if name != "cursor"),
         needs_job=not (view.is_admin or given["job"]),
     )

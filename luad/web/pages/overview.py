@@ -53,6 +53,7 @@ async def show(request: Request) -> Response:
         counts=counts,
         items=[item_of(each, view.times) for each in items[:SHOWN]],
         item_count=len(items),
+        has_more_items=not attention["is_complete"],
         known=len(attention["attention"]) - len(items),
         rate=_rate(stats),
         hours=_hours(stats),
@@ -119,7 +120,13 @@ def _rate(stats: Json) -> Json:
     ended = total["succeeded"] + bad
     if not ended:
         return None
-    return {"share": f"{100 * total['succeeded'] / ended:.1f} %", "ended": ended}
+    share = f"{100 * total['succeeded'] / ended:.1f} %"
+    return {"share": share, "ended": ended, "counted_since": _counted_since(stats)}
+
+
+def _counted_since(stats: Json) -> str | None:
+    """Return since when the runs were counted, if luad had no time for all of them."""
+    return None if stats["is_complete"] else str(stats["covered_since"])
 
 
 def _hours(stats: Json) -> list[Json]:

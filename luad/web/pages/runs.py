@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from luad.core.model import Reason, Trigger
 from luad.web.filters import RUN_FILTERS
 from luad.web.frame import View
 from luad.web.run_rows import run_row
@@ -17,8 +18,14 @@ if TYPE_CHECKING:
 
 LIMIT: Final = 50
 FILTERS: Final = (*RUN_FILTERS, "cursor")
+IN_MENU: Final = ("reason", "user", "tag", "delivery", "since", "until", "min_duration", "not")
+"""The filters that are used less often."""
+
+REASONS: Final = tuple(each.value for each in Reason)
+TRIGGERS: Final = tuple(each.value for each in Trigger)
 STATUSES: Final = (
     "running",
+    "retrying",
     "queued",
     "succeeded",
     "failed",
@@ -42,6 +49,10 @@ async def show(request: Request) -> Response:
         rows=[run_row(each) for each in found["runs"]],
         given=given,
         statuses=STATUSES,
+        reasons=REASONS,
+        triggers=TRIGGERS,
         cursor=found["next_cursor"],
+        is_complete=found["is_complete"],
+        in_menu=sum(bool(given[name]) for name in IN_MENU),
         is_filtered=any(given[name] for name in FILTERS if name != "cursor"),
     )
