@@ -15,6 +15,7 @@ from luad.core.model import (
     Run,
     RunState,
 )
+from luad.daemon.recovery import _LOST
 
 _BY_HAND = frozenset({Reason.REQUESTED, Reason.REPLACED})
 
@@ -34,7 +35,8 @@ def not_worse_than_a_kill(book: Book) -> Iterator[str]:
         elif run.state is RunState.CANCELLED and run.reason in {Reason.DRAINING, Reason.STOPPED}:
             yield f"I16: {run.id} was cancelled by a stop"
         elif run.state is RunState.LOST and run.reason is Reason.STOPPED:
-            if book.starts and key not in started and run.id not in is_left:
+            is_unknown = run.id in is_left or _is_found_by_the_next(run)
+            if book.starts and key not in started and not is_unknown:
                 yield f"I16: {run.id} was lost by a stop, and never had a process"
             elif _asks_for_more(book, run):
                 yield f"I16: {run.id} was lost by a stop, and its job says `on_lost: retry`"
@@ -49,6 +51,11 @@ def _ended_by_a_stop(book: Book) -> Iterator[tuple[str, int]]:
             is_draining = False
         elif isinstance(fact, Ended) and is_draining and fact.kind is EndKind.CANCELLED:
             yield fact.run_id, fact.attempt
+
+
+def _is_found_by_the_next(run: Run) -> bool:
+    """Whether the daemon after the one that stopped has found the run open: a database tells no stops."""
+    return run.ending is not None and run.ending.error == _LOST
 
 
 def _left_to_the_next(book: Book) -> Iterator[str]:
