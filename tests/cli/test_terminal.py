@@ -205,3 +205,25 @@ def test_every_help_topic_fits_80_columns(luad: Any) -> None:
     for topic in TOPICS:
         assert max(map(len, luad("help", topic).lines)) <= 80, topic
     assert max(map(len, luad("help").lines)) <= 80
+
+
+@pytest.mark.slow
+def test_a_schedule_keeps_its_time_when_another_is_cut(peer: Any) -> None:
+    strip = [{"status": "succeeded", "duration_ms": 10}] * 20
+    often = {"name": "often", "schedule_text": "every 10s", "recent_runs": strip}
+    weekly = {"name": "weekly-report", "schedule_text": "Mon–Fri 09:00  Europe/London of all"}
+    once = [
+        {"name": name, "schedule_text": f"once 2026-12-01 and a long zone and more {name}"}
+        for name in "12"
+    ]
+    peer.answers["GET /jobs"] = {"jobs": [often, weekly, *once], "next_cursor": None}
+    shown = ANSI.sub("", on_terminal("list", columns=72)[1])
+    assert "weekly-report  Mon–Fri 09:00" in shown
+    assert "more 1 " in shown, "those that would be equal lose their middle"
+    assert "more 2 " in shown
+
+
+def test_a_help_topic_is_filled_not_broken(luad: Any) -> None:
+    text, _, _ = luad("help", "users").out.partition("\n\nUsage:")
+    lines = text.splitlines()[2:-1]
+    assert min(map(len, lines)) > 60, "no line but the last ends early"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import platform
 import re
 import sys
+from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -72,16 +73,18 @@ def version(session: Session) -> None:
 
 
 def fitted(text: str, width: int) -> str:
-    """Return *text* with its long lines wrapped; indented lines stay as they are."""
+    """Return *text* with its paragraphs filled if they are too wide; indented lines stay as they are."""
     import textwrap
 
     width = min(width, WIDEST)
     lines: list[str] = []
-    for line in text.splitlines():
-        if len(line) > width and not line.startswith(" "):
-            lines += textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False)
-        else:
-            lines.append(line)
+    for is_text, group in groupby(text.splitlines(), lambda line: bool(line) and line[0] != " "):
+        part = list(group)
+        if is_text and max(map(len, part)) > width:
+            part = textwrap.wrap(
+                " ".join(part), width, break_long_words=False, break_on_hyphens=False
+            )
+        lines += part
     return "\n".join(lines)
 
 

@@ -204,11 +204,6 @@ class Output:
         widths = list(map(max, columns))
         if self.is_terminal:
             self._narrow(rows, widths, table)
-        alike = {
-            i
-            for i, width in enumerate(widths)
-            if width < max(columns[i]) and self._is_ambiguous(rows, i, width)
-        }
         shown = [
             self._padded(
                 [row[place] for row in rows],
@@ -216,7 +211,9 @@ class Output:
                 width,
                 is_right=table.headers[place] in table.right,
                 keep_end=table.headers[place] in table.keep_end,
-                is_inner=place in alike,
+                alike=self._alike(rows, place, width)
+                if width < max(columns[place])
+                else frozenset(),
             )
             for place, width in enumerate(widths)
             if width
@@ -231,14 +228,17 @@ class Output:
         *,
         is_right: bool,
         keep_end: bool,
-        is_inner: bool,
+        alike: frozenset[str],
     ) -> list[str]:
-        """Return the texts of a column, cut and padded to *width* columns of the terminal."""
+        """Return the texts of a column, cut and padded to *width* columns of the terminal.
+
+        Those that are *alike* lose their middle, all others their end.
+        """
         texts = []
         for cell, size in zip(cells, sizes, strict=True):
             text, room = cell.text, width - size
             if room < 0:
-                text = self._fit(text, width, keep_end=keep_end, is_inner=is_inner)
+                text = self._fit(text, width, keep_end=keep_end, is_inner=text in alike)
                 room = width - columns_of(text)
             padding = " " * room
             if self.has_colour:
@@ -258,6 +258,13 @@ class Output:
         _narrow(widths, table, self.width, least)
         if self._is_ambiguous(rows, key, widths[key], is_inner=True):
             widths[key] = whole  # the terminal wraps the row, and no text is lost
+
+    def _alike(self, rows: Sequence[Sequence[Cell]], place: int, width: int) -> frozenset[str]:
+        """Return the texts of a column that would be equal to another one after the cut of their ends."""
+        found: dict[str, list[str]] = {}
+        for text in {row[place].text for row in rows}:
+            found.setdefault(self._fit(text, width, keep_end=False), []).append(text)
+        return frozenset(text for texts in found.values() if len(texts) > 1 for text in texts)
 
     def _is_ambiguous(
         self, rows: Sequence[Sequence[Cell]], place: int, width: int, *, is_inner: bool = False
