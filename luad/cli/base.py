@@ -130,7 +130,10 @@ class Group(click.Group):
         meant = command_meant(name)
         if meant in self.entries:
             message = f"`{name}` is not a command; luad calls it `{meant}`"
-            raise CommandError(message, code="usage", hint=f"luad {meant} --help")
+            hint = f"luad {meant} --help"
+            if name == "stop":
+                hint += "; Ctrl-C or systemctl stop luad ends the daemon"
+            raise CommandError(message, code="usage", hint=hint)
         near = close_to(name, [*self.entries, *self.aliases])
         hint = f"did you mean `luad {near[0]}`?" if near else "luad --help lists the commands"
         raise CommandError(f"`{name}` is not a command", code="usage", hint=hint)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from luad.cli.terminal.failure import CommandError, did_you_mean
+from luad.cli.terminal.failure import CommandError
 from luad.cli.terminal.output import Output
 from luad.cli.terminal.times import UTC
 from luad.clock import wall_ms
@@ -79,6 +79,4 @@ def named_zone(name: str) -> tzinfo:
     try:
         return load_zone(name)
     except ZoneError as error:
-        raise CommandError(
-            str(error), code="usage", hint=did_you_mean(error.suggestions)
-        ) from error
+        raise CommandError(str(error), code="usage", hint=error.help) from error

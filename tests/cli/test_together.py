@@ -217,3 +217,20 @@ def test_what_only_the_daemon_knows_is_not_answered_from_the_files(
     assert luad("list", "--offline", "--status", "failing").code == ExitCode.USAGE
     assert luad("list", "--status", "failing").code == ExitCode.UNAVAILABLE
     assert luad("list", "--offline", "--status", "active").code == ExitCode.OK
+
+
+@pytest.mark.parametrize(
+    ("zone", "said"),
+    [
+        ("Foo/Bar", "IANA names look like Europe/London"),
+        ("Europe/Lodon", "did you mean `Europe/London`"),
+        ("UTC+2", "write a place, such as"),
+    ],
+)
+def test_a_wrong_zone_says_what_to_write(luad: Any, zone: str, said: str) -> None:
+    assert f"hint: {said}" in luad("explain", "@daily", "--tz", zone).err
+
+
+def test_stop_says_how_the_daemon_is_stopped(luad: Any) -> None:
+    hint = "hint: luad cancel --help; Ctrl-C or systemctl stop luad ends the daemon"
+    assert hint in luad("stop").err
