@@ -219,6 +219,8 @@ def _from_click(error: click.ClickException) -> CommandError:
     context = getattr(error, "ctx", None)
     if near := _near_option(error):
         hint = f"did you mean `{near}`?"
+    elif context is not None and context.params.get("cron") and "extra argument" in message:
+        hint = "put the cron line into quotes:  --cron '0 9 * * *'"  # the shell has split it
     elif context is not None:
         hint = f"{context.command_path} --help"
     if isinstance(error, click.BadParameter):

@@ -74,11 +74,14 @@ class RunWatcher:
         waited = (monotonic_us() - self._started) // 1_000_000
         if waited < 1 or run["status"] not in OPEN:
             return
-        if not self._has_explained_ctrl_c and not self._is_live:
+        words = f"{_state(run)}{_left(run)}, {waited} s"
+        both = f"{words}   ({_CTRL_C})"
+        has_room = self._is_live and self._line.has_room_for(both)
+        if not (self._has_explained_ctrl_c or has_room):
             self._session.out.info(f"{_state(run)}; {_CTRL_C}", "dim")
         self._has_explained_ctrl_c = True
         if self._is_live:
-            self._line.show(f"{_state(run)}{_left(run)}, {waited} s   ({_CTRL_C})")
+            self._line.show(both if has_room else words)
 
     def end(self) -> None:
         """Clear the last line of the terminal."""

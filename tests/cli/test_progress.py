@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 
+from luad.cli.run_watch import RunWatcher
+from luad.cli.session import Session
 from luad.cli.terminal import progress as module
 from luad.cli.terminal.output import Output
+from luad.cli.terminal.progress import LiveLine
 
 
 @pytest.mark.parametrize(("is_json", "is_quiet"), [(True, False), (False, True)])
@@ -88,3 +91,31 @@ def test_without_a_terminal_there_are_lines_on_standard_error(
     found = capsys.readouterr()
     assert found.out == ""
     assert found.err.splitlines()[:2] == ["checking 3 files ... 0 s"] * 2
+
+
+@pytest.mark.parametrize(("columns", "is_beside"), [(90, True), (60, False)])
+def test_a_narrow_terminal_still_says_what_ctrl_c_does(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    columns: int,
+    is_beside: bool,
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    watcher = RunWatcher(Session())
+    watcher._started -= 2_000_000
+    for _ in range(2):
+        watcher.look({"job": "slow-job", "status": "running", "max_attempts": 1})
+    shown = capsys.readouterr().err
+    assert shown.count("Ctrl-C leaves the run alone") == 1
+    assert ("1 of 1, 2 s   (Ctrl-C leaves the run alone)" in shown) is is_beside
+    assert "1 of 1, 2 s" in shown
+
+
+def test_a_line_that_is_cut_has_a_mark(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "40")
+    LiveLine(Session().out).show("x" * 60)
+    assert capsys.readouterr().err.removeprefix("\r\x1b[K") in {f"{'x' * 38}…", f"{'x' * 38}."}

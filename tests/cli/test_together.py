@@ -234,3 +234,10 @@ def test_a_wrong_zone_says_what_to_write(luad: Any, zone: str, said: str) -> Non
 def test_stop_says_how_the_daemon_is_stopped(luad: Any) -> None:
     hint = "hint: luad cancel --help; Ctrl-C or systemctl stop luad ends the daemon"
     assert hint in luad("stop").err
+
+
+@pytest.mark.parametrize("command", ["new a", "create a --handler a:b", "remind ann x", "edit a"])
+def test_a_cron_line_without_quotes_says_to_put_it_into_quotes(luad: Any, command: str) -> None:
+    result = luad(*command.split(), "--cron", "0", "9", "handlers", "jobs.d")
+    assert result.code == ExitCode.USAGE
+    assert "hint: put the cron line into quotes:  --cron '0 9 * * *'" in result.err

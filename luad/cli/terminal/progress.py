@@ -34,14 +34,21 @@ class LiveLine:
         self.is_shown = not (out.is_json or out.is_quiet) and sys.stderr.isatty()
         self._text = ""
 
+    def has_room_for(self, text: str) -> bool:
+        """Return True if the line holds all of *text*."""
+        return columns_of(text) < self._out.width or not text
+
     def show(self, text: str) -> None:
         """Replace the text of the line by *text*; an empty one clears the line."""
         if not self.is_shown or text == self._text:
             return
         self._text = text
         text = self._out.plain(clean(text))
-        while columns_of(text) >= self._out.width:
-            text = text[:-1]
+        if not self.has_room_for(text):
+            mark = self._out.plain("…")[:1]
+            while not self.has_room_for(text + mark):
+                text = text[:-1]
+            text += mark
         print(_ERASE + text, end="", file=sys.stderr, flush=True)
 
 
