@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -214,10 +215,15 @@ def test_check_watch_looks_again_when_a_file_changes(shop: Path) -> None:
     assert "no problems" in process.stderr.readline()
     while "waiting for changes" not in process.stderr.readline():
         assert process.poll() is None
+    (shop / ".luad").mkdir(exist_ok=True)
+    for _ in range(5):  # as a daemon of the project does all the time
+        (shop / ".luad/luad.db-wal").write_text("a run")
+        time.sleep(0.1)
     (shop / "jobs.d/broken.yaml").write_text(BROKEN)
     assert "broken.yaml:3:1: LU102" in process.stdout.readline()
     process.terminate()
-    process.communicate(timeout=60)
+    _, said = process.communicate(timeout=60)
+    assert "no problems" not in said, "the state of a daemon is no change"
 
 
 # --- list and next ---

@@ -361,7 +361,7 @@ def changes_made(examined: CheckResult, written: Sequence[str]) -> Iterator[str]
 
 def changes(session: Session, paths: Sequence[str]) -> Iterator[bool]:
     """Yield False once the watch is active, then True for every change."""
-    from watchfiles import watch
+    from watchfiles import DefaultFilter, watch
 
     settings_path, job_paths, users_paths = _sort_out(session, paths)
     chosen = _settings(session)
@@ -371,10 +371,14 @@ def changes(session: Session, paths: Sequence[str]) -> Iterator[bool]:
         places.add(settings_path.parent)
     if chosen.handlers_path.is_dir():
         places.add(chosen.handlers_path)
-    folders = [place for place in places if place.is_dir()]
+    folders = [place.resolve() for place in places if place.is_dir()]
     has_begun = False
     # An empty answer after a time-out shows that the watch is active.
-    for found in watch(*folders, debounce=200, rust_timeout=250, yield_on_timeout=True):
+    # A daemon of the project writes its state all the time.
+    is_wanted = DefaultFilter(ignore_paths=[chosen.state_dir.resolve()])
+    for found in watch(
+        *folders, watch_filter=is_wanted, debounce=200, rust_timeout=250, yield_on_timeout=True
+    ):
         if found or not has_begun:
             yield bool(found)
         has_begun = True
