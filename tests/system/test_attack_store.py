@@ -112,8 +112,10 @@ def survive(daemon: LiveDaemon, trouble: Trouble) -> None:
         assert (status["status"], status["store"]["writable"]) == ("degraded", False)
     daemon.wait_for("store.recovered")
     assert "run.started" not in {line["event"] for line in daemon.lines[failing:]}, trouble
-    daemon.wait_for("run.started", job="tick")
-    assert daemon.json("status")["status"] == "ok"
+    deadline = monotonic() + PATIENCE_S
+    while daemon.json("status")["status"] != "ok":  # on a busy machine, runs are late for a while
+        daemon.wait_for("run.started", job="tick")
+        assert monotonic() < deadline, daemon.json("status")
 
 
 def test_told_to_stop_while_the_store_fails_it_ends_within_drain_and_grace(tmp_path: Path) -> None:
